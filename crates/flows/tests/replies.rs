@@ -8,6 +8,7 @@ use std::{
 
 use chat::{ChatModel, CompletionRequest, Finish, FinishReason, Part, TokenUsage, UpstreamError};
 use credits::{Defaults, Refusal};
+use diesel_async::SimpleAsyncConnection as _;
 use flows::{
     CallerCheck,
     replies::{Ask, Asked, Replies, ReplyEvent, ReplyReader, ReplyRefusal, ReplySettings},
@@ -477,7 +478,9 @@ async fn what_a_dead_process_left_is_ended_once_by_any_other() {
 async fn a_process_that_lost_its_lease_changes_nothing() {
     for stale in ["stale".to_owned(), "stale".repeat(1_000)] {
         let house = House::build("1000").await;
-        let (slow, other) = (house.replies(), house.replies());
+        // 5,000 bytes are stored at once.
+        let slow = house.replies_with(|settings| ReplySettings { max_tokens: 500, ..settings });
+        let other = house.replies();
         let key = IdempotencyKey::new("k", [1; 32]).unwrap();
         let ask = Ask { key: Some(key), ..house.ask("Hi") };
         let slow_parts = house.model.next();
@@ -509,6 +512,28 @@ async fn a_process_that_lost_its_lease_changes_nothing() {
         assert_eq!(house.usage().await, [(7, 3, credits("10"))]);
         assert_eq!(house.balance().await.posted, credits("990"));
     }
+}
+
+#[tokio::test]
+async fn readers_do_not_wait_for_the_database() {
+    let house = House::build("1000").await;
+    let replies = house.replies_with(|settings| ReplySettings { max_tokens: 500, ..settings });
+    let parts = house.model.next();
+    let mut reader = begun(&replies, &house.ask("Hi")).await;
+    let mut tx = Tx::begin(house.db.pool()).await.unwrap();
+    tx.conn().batch_execute("SELECT FROM sessions.replies FOR UPDATE").await.unwrap();
+    // A save begins, which waits for the lock.
+    parts.send(Ok(Part::Text("x".repeat(5_000)))).unwrap();
+    assert!(matches!(reader.next().await.unwrap(), ReplyEvent::Text { end: 5_000, .. }));
+    parts.send(Ok(Part::Text("y".to_owned()))).unwrap();
+    // Earlier than a save is given up.
+    let read_on = tokio::time::timeout(Duration::from_secs(4), reader.next()).await;
+    assert!(matches!(read_on.unwrap().unwrap(), ReplyEvent::Text { end: 5_001, .. }));
+    tx.commit().await.unwrap();
+    parts.send(Ok(Part::Finished(Finish { reason: None, usage: counted(7, 3) }))).unwrap();
+    let (_, reply) = read(reader).await;
+    assert_eq!(reply.unwrap().message.content.len(), 5_001);
+    assert_eq!(house.usage().await, [(7, 3, credits("10"))]);
 }
 
 #[tokio::test]

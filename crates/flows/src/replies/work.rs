@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{CompletionRequest, Finish, Part, UpstreamError};
-use futures_util::StreamExt as _;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{Fuse, FusedFuture as _},
+};
 use pg::{DbError, Tx, pool::chain};
 use sessions::{CONTENT_BYTES_MAX, Lease, ReplyTerms, replies};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -20,7 +23,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const SAVE_BYTES: usize = 4 * 1024;
 /// Bytes of text for each token that the model may produce; what is beyond ends the reply.
 const BYTES_PER_TOKEN: usize = 16;
-/// Longest time of one save: the upstream is not read meanwhile.
+/// Longest time of one save.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A reply that is to be produced.
@@ -89,13 +92,19 @@ impl Work {
         let mut save = interval_at(Instant::now() + SAVE_EVERY, SAVE_EVERY);
         save.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut tool_calls, mut finish) = (None, None);
+        // The upstream is read on while the text is stored, so that no reader waits for the database.
+        let mut saving = Fuse::terminated();
         let ending = loop {
             let part = tokio::select! {
                 biased;
                 () = self.live.cancelled() => break Ending::Cancelled,
                 () = self.live.stopped() => break Ending::Cut,
-                _ = save.tick() => {
-                    if self.save(&mut text).await? { break Ending::Cancelled }
+                saved = &mut saving, if !saving.is_terminated() => {
+                    if text.note_saved(saved)? { break Ending::Cancelled }
+                    continue;
+                }
+                _ = save.tick(), if saving.is_terminated() => {
+                    saving = self.save(&text).boxed().fuse();
                     continue;
                 }
                 part = parts.next() => part,
@@ -108,8 +117,8 @@ impl Work {
                     if is_cut {
                         break Ending::Cut;
                     }
-                    if text.unsaved() >= SAVE_BYTES && self.save(&mut text).await? {
-                        break Ending::Cancelled;
+                    if text.unsaved().len() >= SAVE_BYTES && saving.is_terminated() {
+                        saving = self.save(&text).boxed().fuse();
                     }
                 }
                 Some(Ok(Part::ToolCalls(calls))) => tool_calls = Some(calls),
@@ -125,6 +134,11 @@ impl Work {
                 None => break Ending::Broken,
             }
         };
+        drop(parts);
+        // What is being stored stands in the way of the end.
+        if !saving.is_terminated() {
+            text.note_saved(saving.await)?;
+        }
         metrics::histogram!("chat_upstream_seconds").record(began.elapsed());
         if ending == Ending::Broken && !self.keeps_parts {
             text.whole.clear();
@@ -134,27 +148,25 @@ impl Work {
         Some(Produced { text: text.whole, tool_calls, usage, reason, ending })
     }
 
-    /// Stores the text so far and renews the lease. Returns true if a caller asked for the end, and `None` if this process must stop. A
-    /// database that cannot be asked is asked again later.
-    async fn save(&self, text: &mut Text) -> Option<bool> {
-        let Shared { pool, clock, .. } = &*self.shared;
-        let (name, lease) = (&self.live.name, self.lease);
-        let unsaved = text.whole.get(text.saved..).unwrap_or_default();
-        let piece = (!unsaved.is_empty()).then_some((text.saved, unsaved));
-        let saving =
-            Tx::run(pool, async |tx| replies::save_progress(tx.conn(), &**clock, name, lease, piece).await);
-        let saved: Result<Option<bool>, DbError> = match timeout(SAVE_TIMEOUT, saving).await {
-            Ok(saved) => saved,
-            Err(_) => return Some(false),
-        };
-        match saved {
-            Ok(progress) => {
-                text.saved = text.whole.len();
-                progress
-            }
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), message.id = %name.message_id, "a reply cannot be stored yet");
-                Some(false)
+    /// Stores the text so far and renews the lease. A database that cannot be asked is asked again later.
+    fn save(&self, text: &Text) -> impl Future<Output = Saved> + Send + use<> {
+        let (shared, name, lease) = (Arc::clone(&self.shared), self.live.name.clone(), self.lease);
+        let (behind, piece) = (text.saved, text.unsaved().to_owned());
+        async move {
+            let unsaved = (!piece.is_empty()).then_some((behind, piece.as_str()));
+            let saving = Tx::run(&shared.pool, async |tx| {
+                replies::save_progress(tx.conn(), &*shared.clock, &name, lease, unsaved).await
+            });
+            match timeout(SAVE_TIMEOUT, saving).await {
+                Ok(Ok(Some(is_cancelled))) => {
+                    Saved::Stored { bytes: behind.saturating_add(piece.len()), is_cancelled }
+                }
+                Ok(Ok(None)) => Saved::Lost,
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %chain(&error), message.id = %name.message_id, "a reply cannot be stored yet");
+                    Saved::Failed
+                }
+                Err(_) => Saved::Failed,
             }
         }
     }
@@ -163,6 +175,19 @@ impl Work {
         let tokens = usize::try_from(self.terms.max_tokens).unwrap_or(usize::MAX);
         tokens.saturating_mul(BYTES_PER_TOKEN).min(CONTENT_BYTES_MAX)
     }
+}
+
+/// The outcome of a save.
+enum Saved {
+    Stored {
+        /// Bytes of the text that are stored.
+        bytes: usize,
+        /// A caller asked for the end of the reply.
+        is_cancelled: bool,
+    },
+    Failed,
+    /// Another process has the reply, or it is gone.
+    Lost,
 }
 
 /// The text of a reply, up to its greatest length.
@@ -182,7 +207,19 @@ impl Text {
         (fits, fits.len() < piece.len())
     }
 
-    fn unsaved(&self) -> usize {
-        self.whole.len().saturating_sub(self.saved)
+    fn unsaved(&self) -> &str {
+        self.whole.get(self.saved..).unwrap_or_default()
+    }
+
+    /// Notes what is stored. Returns true if a caller asked for the end of the reply, and `None` if this process must stop.
+    fn note_saved(&mut self, saved: Saved) -> Option<bool> {
+        match saved {
+            Saved::Stored { bytes, is_cancelled } => {
+                self.saved = bytes;
+                Some(is_cancelled)
+            }
+            Saved::Failed => Some(false),
+            Saved::Lost => None,
+        }
     }
 }
