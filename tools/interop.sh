@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The service beside other people's software: it accepts the tokens of an OpenID Connect issuer (npm: oauth2-mock-server), and its
 # own tokens are accepted by JWT libraries of Node (jose) and Python (PyJWT), also after a rotation of its keys. The chat server of
-# testkit is read by OpenAI's client for Python.
+# testkit is read by OpenAI's client for Python, and the storage of files and testkit's S3 server by boto3.
 #
 # Needs curl, jq, Node 20.19 or newer with npm, and Python 3 with venv. The packages are installed below target/interop. Builds the
-# gateway and that server.
+# gateway and those servers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,10 +32,14 @@ npm install --prefix "$work" --no-audit --no-fund --silent
 [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --requirement "$work/requirements.txt"
 cargo build --locked --package gateway
-cargo build --locked --package testkit --example chat_server
+cargo build --locked --package testkit --features s3 --example chat_server --example s3_server
+cargo build --locked --package files --example objects
 
 "$work/venv/bin/python" "$work/chat.py" "$target/debug/examples/chat_server"
 echo "interop: the chat server of testkit speaks the protocol of OpenAI's client"
+
+"$work/venv/bin/python" "$work/s3.py" "$target/debug/examples/s3_server" "$target/debug/examples/objects"
+echo "interop: boto3 reads and writes what the storage of files does, and its links; testkit's S3 server is one for boto3"
 
 # The issuer.
 coproc ISSUER { exec node "$work/issuer.mjs"; }

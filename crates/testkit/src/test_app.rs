@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::{Arc, mpsc},
     thread,
 };
@@ -11,6 +12,7 @@ use kernel::{Clock, ManualClock};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{SERVICE_KEY, TestDb, TestRequest, TestUser, clock, ids, user};
 
@@ -23,9 +25,10 @@ pub struct TestApp {
     clock: ManualClock,
     client: Client,
     app: Arc<App>,
-    // In this order: the service stops before its database goes.
+    // In this order: the service stops before its database and its files go.
     running: Option<Running>,
     db: TestDb,
+    data_dir: TempDir,
 }
 
 struct Running {
@@ -45,7 +48,8 @@ impl TestApp {
     /// When it cannot be started.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
         let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-        let config = config(variables);
+        let data_dir = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder: {error}"));
+        let config = config(variables, data_dir.path());
         let clock = clock();
         let url = db.url().to_owned();
         let its_clock: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -61,7 +65,7 @@ impl TestApp {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap_or_else(|error| panic!("no HTTP client: {error}"));
-        Self { address, clock, client, app, running: Some(running), db }
+        Self { address, clock, client, app, running: Some(running), db, data_dir }
     }
 
     /// A service with further or other environment variables, and the user `auth0|a`.
@@ -87,6 +91,12 @@ impl TestApp {
     #[must_use]
     pub fn db(&self) -> &TestDb {
         &self.db
+    }
+
+    /// The folder of its data.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
     }
 
     /// Its inside.
@@ -140,6 +150,16 @@ impl TestApp {
         TestRequest::new(self.client.request(method, format!("http://{}{base}{path}", self.address)))
     }
 
+    /// The path and query of a link to this service.
+    ///
+    /// # Panics
+    /// When it leads elsewhere.
+    #[must_use]
+    pub fn path_of<'a>(&self, link: &'a str) -> &'a str {
+        let (_, place) = link.split_once("://").unwrap_or_else(|| panic!("no link: {link}"));
+        place.find('/').map_or("/", |at| &place[at..])
+    }
+
     /// Credits of the user `auth0|a`.
     ///
     /// # Panics
@@ -184,11 +204,13 @@ impl Drop for TestApp {
     }
 }
 
-fn config(variables: &[(&str, &str)]) -> Config {
+fn config(variables: &[(&str, &str)], data_dir: &Path) -> Config {
+    let data_dir = data_dir.to_string_lossy();
     let ours = [
         ("SUPABASE_JWT_SECRET", TOKEN_SECRET),
         ("USER_SERVICE_API_KEY", SERVICE_KEY),
         ("WORKERS", "2"),
+        ("DATA_DIR", &*data_dir),
         // A test that is about prices puts its own, or asks for these.
         ("SEED_PRICES", "false"),
         ("REQUEST_TIMEOUT_SECONDS", "20"),

@@ -9,6 +9,21 @@ use serde_json::Value;
 /// API key that a [`TestApp`](crate::TestApp) accepts.
 pub const SERVICE_KEY: &str = "usk_test_4d1f9a7c2be850634d97e1ca8f2b3605";
 
+/// The content type of a [`form`].
+pub const FORM: &str = "multipart/form-data; boundary=border-of-the-test";
+
+/// The body of a form with one file. The name is written as it is.
+#[must_use]
+pub fn form(name: &str, content_type: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut form = format!(
+        "--border-of-the-test\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n"
+    );
+    if !content_type.is_empty() {
+        form += &format!("Content-Type: {content_type}\r\n");
+    }
+    [format!("{form}\r\n").as_bytes(), bytes, b"\r\n--border-of-the-test--\r\n"].concat()
+}
+
 /// A user that exists, with a token.
 #[derive(Debug, Clone)]
 pub struct TestUser {
@@ -67,6 +82,17 @@ impl TestRequest {
         Self(RequestBuilder::from_parts(client, request))
     }
 
+    /// Sends HEAD instead.
+    ///
+    /// # Panics
+    /// When the request cannot be built.
+    pub fn head(self) -> Self {
+        let (client, request) = self.0.build_split();
+        let mut request = request.unwrap_or_else(|error| panic!("no request: {error}"));
+        *request.method_mut() = reqwest::Method::HEAD;
+        Self(RequestBuilder::from_parts(client, request))
+    }
+
     /// Sends a JSON body, or none for `null`.
     pub fn json(self, body: impl Borrow<Value>) -> Self {
         if body.borrow().is_null() { self } else { Self(self.0.json(body.borrow())) }
@@ -75,6 +101,11 @@ impl TestRequest {
     /// Sends a body as it is, without a content type.
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
         Self(self.0.body(body.into()))
+    }
+
+    /// Sends a form with one file, in the field `file`. A type that is empty is not declared.
+    pub fn file(self, name: &str, content_type: &str, bytes: &[u8]) -> Self {
+        self.header("Content-Type", FORM).body(form(name, content_type, bytes))
     }
 
     /// Sends the request and reads the whole answer.

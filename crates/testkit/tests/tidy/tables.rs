@@ -14,6 +14,8 @@ const OWNED: &[&str] = &[
     "credits.global_references",
     "credits.grants",
     "credits.holds",
+    "files.files",
+    "files.quotas",
     "idempotency.answers",
     "identity.audit_events",
     "identity.credentials",
@@ -52,6 +54,8 @@ const SHARED: &[&str] = &[
 /// One of each database: sums and numbers across users, which are added up and can be made again from owned tables, what
 /// the database says of itself, and queues that any process works off.
 const DERIVED: &[&str] = &[
+    "files.removals",
+    "files.store",
     "identity.mails",
     "public.user_service_migrations",
     "public.user_service_probes",

@@ -1,0 +1,8 @@
+//! Files against real servers. One test binary, so that it is linked once.
+
+#![cfg(test)]
+
+mod content;
+mod names;
+mod objects;
+mod removals;
