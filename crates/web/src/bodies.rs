@@ -45,14 +45,16 @@ pub enum BodyRule {
     Json,
     /// The same of at most [`BATCH_BYTES_MAX`].
     Batch,
+    /// The handler reads it as it comes ([`Call::take_body`](crate::Call::take_body)), and judges its type and length.
+    Stream,
 }
 
 impl BodyRule {
-    /// Most bytes that are read.
+    /// Most bytes that are read before the handler runs.
     #[must_use]
     pub fn bytes_max(self) -> usize {
         match self {
-            Self::Ignored => 0,
+            Self::Ignored | Self::Stream => 0,
             Self::Json => JSON_BYTES_MAX,
             Self::Batch => BATCH_BYTES_MAX,
         }
@@ -165,6 +167,16 @@ impl Bodies {
         Body { bytes: Vec::new(), share: self.share(caller) }
     }
 
+    /// Counts bytes that a handler keeps in memory, until the share is dropped.
+    ///
+    /// # Errors
+    /// 503 when the process holds too many, 429 when the caller does.
+    pub fn hold(&self, caller: &Principal, bytes: usize) -> Result<Share, ApiError> {
+        let mut share = self.share(Some(caller));
+        share.grow(bytes)?;
+        Ok(share)
+    }
+
     fn share(&self, caller: Option<&Principal>) -> Share {
         Share { held: Arc::clone(&self.held), caller: caller.cloned(), bytes: 0, of_caller: 0 }
     }
@@ -258,7 +270,7 @@ impl<'a> Meter<'a> {
 }
 
 /// The length of a body as the head of its request declares it.
-fn declared(request: &HttpRequest) -> Option<usize> {
+pub(super) fn declared(request: &HttpRequest) -> Option<usize> {
     let value = request.headers().get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
@@ -266,7 +278,7 @@ fn declared(request: &HttpRequest) -> Option<usize> {
 /// The bytes of a body that are judged together with its request: its length, where the head says it and the body will be read;
 /// of a body in chunks a first byte, so that it is refused if nothing is left.
 pub(super) fn head_bytes(request: &HttpRequest, rule: BodyRule) -> BodyBytes {
-    if rule == BodyRule::Ignored {
+    if matches!(rule, BodyRule::Ignored | BodyRule::Stream) {
         return BodyBytes::None;
     }
     let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
@@ -289,12 +301,23 @@ pub fn judge_head(request: &HttpRequest, bytes_max: usize) -> Result<Option<usiz
     if declared.is_some_and(|size| size > bytes_max) {
         return Err(too_large(bytes_max));
     }
-    let encoding = request.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let is_encoded = encoding.is_some_and(|name| !name.eq_ignore_ascii_case(b"identity"));
-    if is_encoded || request.content_type().to_ascii_lowercase().starts_with("multipart/") {
+    judge_encoding(request)?;
+    if request.content_type().to_ascii_lowercase().starts_with("multipart/") {
         return Err(ApiError::new(&catalogue::UNSUPPORTED_MEDIA_TYPE));
     }
     Ok(declared)
+}
+
+/// Refuses a body that is compressed.
+///
+/// # Errors
+/// 415.
+pub(super) fn judge_encoding(request: &HttpRequest) -> Result<(), ApiError> {
+    let encoding = request.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    match encoding.is_some_and(|name| !name.eq_ignore_ascii_case(b"identity")) {
+        true => Err(ApiError::new(&catalogue::UNSUPPORTED_MEDIA_TYPE)),
+        false => Ok(()),
+    }
 }
 
 /// Receives a body. What comes is taken from the byte limit, unless its length says it: that was taken with the request

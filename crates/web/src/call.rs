@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
-use actix_web::{HttpRequest, http::header};
+use actix_web::{HttpRequest, dev::Payload, http::header};
 use kernel::{Principal, Scope, UserId};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{BodyRule, Share},
+    bodies::{BodyRule, Share, declared},
     caller::Caller,
     client_address::{client_address, counted},
     error::{ApiError, ErrorBody},
@@ -43,6 +43,7 @@ pub struct Call<S: Service> {
     share: Arc<Share>,
     stage: Rc<Cell<Stage>>,
     time_limit: Rc<Cell<Duration>>,
+    payload: Option<Payload>,
 }
 
 /// The stage that a request has reached.
@@ -63,8 +64,10 @@ pub struct Received {
     pub fields: Fields,
     /// The bytes of the body.
     pub share: Arc<Share>,
-    /// True if the route reads a body.
+    /// The body that the route reads.
     pub rule: BodyRule,
+    /// The body, if the handler reads it as it comes.
+    pub payload: Option<Payload>,
     /// The stage of the request.
     pub stage: Rc<Cell<Stage>>,
     /// The time that the request may take.
@@ -84,7 +87,7 @@ impl<S: Service> Call<S> {
     ) -> Self {
         let now = app.clock().now();
         let (fields, input) = match received.rule {
-            BodyRule::Ignored => (received.fields, Fields::default()),
+            BodyRule::Ignored | BodyRule::Stream => (received.fields, Fields::default()),
             BodyRule::Json | BodyRule::Batch => (Fields::default(), received.fields),
         };
         Self {
@@ -99,7 +102,34 @@ impl<S: Service> Call<S> {
             share: received.share,
             stage: received.stage,
             time_limit: received.time_limit,
+            payload: received.payload,
         }
+    }
+
+    /// The body of a route that reads it as it comes ([`BodyRule::Stream`]). Until [`Call::body_was_read`] the request counts as
+    /// being received: a time-out is 408, and nothing may be done for it that lasts.
+    pub fn take_body(&mut self) -> Payload {
+        self.stage.set(Stage::Receipt);
+        self.payload.take().unwrap_or(Payload::None)
+    }
+
+    /// Says that the body was read to its end: from now on something may be done for the request.
+    pub fn body_was_read(&self) {
+        self.stage.set(Stage::Work);
+    }
+
+    /// The length of the body as the head of the request declares it.
+    #[must_use]
+    pub fn declared_length(&self) -> Option<usize> {
+        declared(&self.request)
+    }
+
+    /// Counts bytes that the handler keeps in memory for a user, until the share is dropped.
+    ///
+    /// # Errors
+    /// 503 when the process holds too many, 429 when those for the user are too many.
+    pub fn hold_bytes(&self, user_id: &UserId, bytes: usize) -> Result<Share, ApiError> {
+        self.app.traffic().bodies.hold(&Principal::User(user_id.clone()), bytes)
     }
 
     /// Reads an input from the query and the body, on another thread if the body is large.

@@ -9,6 +9,8 @@ use actix_web::{
     middleware::Next,
 };
 
+use super::reply::Exact;
+
 /// Smallest body that is compressed, in bytes: a smaller one fits in a packet as it is, and compressing it takes longer than
 /// everything else that a request needs.
 const BYTES_MIN: u64 = 1_024;
@@ -38,9 +40,12 @@ pub(super) async fn compress(
         return Ok(request.into_response(refused));
     };
     let accepts_plain = || accepted.negotiate([Encoding::identity()].iter()).is_some();
-    Ok(next.call(request).await?.map_body(|head, body| {
+    let response = next.call(request).await?;
+    let is_exact = response.response().extensions().contains::<Exact>();
+    Ok(response.map_body(|head, body| {
         let is_small = matches!(body.size(), BodySize::None | BodySize::Sized(..BYTES_MIN));
         if preferred == ContentEncoding::Identity
+            || is_exact
             || is_packed(head.headers.get(header::CONTENT_TYPE))
             || is_small && accepts_plain()
         {

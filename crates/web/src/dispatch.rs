@@ -173,7 +173,7 @@ async fn run<S: Service>(
     }
     let done = async {
         progress.stage.set(Stage::Receipt);
-        let body = receive(&*app, route, &request, payload, &caller, &progress).await?;
+        let (body, payload) = receive(&*app, route, &request, payload, &caller, &progress).await?;
         progress.stage.set(Stage::Admission);
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
         let (work, share) = (move || Fields::parse(&query, bytes), Arc::new(body.share));
@@ -190,6 +190,7 @@ async fn run<S: Service>(
             fields,
             share,
             rule: route.body,
+            payload,
             stage: Rc::clone(&progress.stage),
             time_limit: Rc::clone(&progress.time_limit),
         };
@@ -205,8 +206,12 @@ async fn run<S: Service>(
 
 /// Decision about a body from the head of its request, before the body is asked for.
 fn judge_head<S: Service>(route: &Route<S>, request: &HttpRequest) -> Result<Reply, ApiError> {
-    if route.body != BodyRule::Ignored {
-        bodies::judge_head(request, route.body.bytes_max())?;
+    match route.body {
+        BodyRule::Ignored => {}
+        BodyRule::Stream => bodies::judge_encoding(request)?,
+        BodyRule::Json | BodyRule::Batch => {
+            bodies::judge_head(request, route.body.bytes_max())?;
+        }
     }
     Ok(Reply::new("application/json", "").marked(GoOn))
 }
@@ -218,11 +223,16 @@ async fn receive<S: Service>(
     mut payload: Payload,
     caller: &Caller<S::Facts>,
     progress: &Progress,
-) -> Result<Body, ApiError> {
+) -> Result<(Body, Option<Payload>), ApiError> {
     let principal = caller.principal.as_ref();
     let mut meter = Meter::new(&app.traffic().rate_limits, principal, app.clock());
-    if route.body == BodyRule::Ignored {
-        return Ok(app.traffic().bodies.none(principal));
+    match route.body {
+        BodyRule::Ignored => return Ok((app.traffic().bodies.none(principal), None)),
+        BodyRule::Stream => {
+            bodies::judge_encoding(request)?;
+            return Ok((app.traffic().bodies.none(principal), Some(payload)));
+        }
+        BodyRule::Json | BodyRule::Batch => {}
     }
     let bytes_max = route.body.bytes_max();
     let received =
@@ -230,5 +240,5 @@ async fn receive<S: Service>(
     if meter.level.is_some() {
         progress.levels.set(Levels { bytes: meter.level, ..progress.levels.get() });
     }
-    received
+    Ok((received?, None))
 }

@@ -163,6 +163,31 @@ impl Doc {
         doc
     }
 
+    /// A form (`multipart/form-data`) with one file in this field.
+    #[must_use]
+    pub fn file(mut self, field: &'static str, description: &'static str) -> Self {
+        let file = json!({"type": "string", "format": "binary", "description": description});
+        self.body = Some(Media {
+            content_type: "multipart/form-data",
+            schema: json!({"type": "object", "properties": {field: file}, "required": [field]}),
+            example: Value::Null,
+            required: true,
+        });
+        self
+    }
+
+    /// A body of plain bytes.
+    #[must_use]
+    pub fn bytes(mut self) -> Self {
+        self.body = Some(Media {
+            content_type: "application/octet-stream",
+            schema: json!({"type": "string", "format": "binary"}),
+            example: Value::Null,
+            required: true,
+        });
+        self
+    }
+
     /// The documented envelope around data of this type.
     #[must_use]
     pub fn reply_envelope<T: ToSchema>(mut self, message: &str, data: Value) -> Self {

@@ -9,7 +9,7 @@ use std::{
 
 use actix_web::{
     HttpResponse,
-    body::{BodySize, MessageBody},
+    body::{BodySize, MessageBody, SizedStream},
     http::{
         StatusCode,
         header::{self, HeaderName, HeaderValue},
@@ -41,8 +41,12 @@ pub struct Reply {
 /// The content.
 enum Body {
     Whole(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>>>>),
+    Stream(Pieces),
+    Sized(u64, Pieces),
 }
+
+/// A body that is made while it is sent.
+type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>>>>;
 
 /// A body that cannot be sent to its end. The connection is broken then; why was logged before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +56,10 @@ pub struct BrokenOff;
 /// Marks a response whose body is made while it is sent, and takes as long as its client does.
 #[derive(Debug, Clone, Copy)]
 pub struct Streamed;
+
+/// Marks a response whose bytes must reach the client as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact;
 
 impl Reply {
     /// A JSON body. Amounts keep their exact text: nothing passes through a JSON tree.
@@ -94,6 +102,16 @@ impl Reply {
         body: impl Stream<Item = Result<Bytes, BrokenOff>> + 'static,
     ) -> Self {
         Self { body: Body::Stream(Box::pin(body)), ..Self::new(content_type, Bytes::new()) }
+    }
+
+    /// As [`Reply::stream`], with a length that is known: the body has exactly so many bytes. Never compressed.
+    #[must_use]
+    pub fn sized_stream(
+        content_type: &'static str,
+        length: u64,
+        body: impl Stream<Item = Result<Bytes, BrokenOff>> + 'static,
+    ) -> Self {
+        Self { body: Body::Sized(length, Box::pin(body)), ..Self::new(content_type, Bytes::new()) }
     }
 
     /// The same answer with another status.
@@ -147,6 +165,12 @@ impl Reply {
                 response.extensions_mut().insert(Streamed);
                 response
             }
+            Body::Sized(length, body) => {
+                let mut response = response.body(SizedStream::new(length, body));
+                response.extensions_mut().insert(Streamed);
+                response.extensions_mut().insert(Exact);
+                response
+            }
         }
     }
 }
@@ -172,7 +196,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(body) => body.fmt(f),
-            Self::Stream(_) => f.write_str("Stream"),
+            Self::Stream(_) | Self::Sized(..) => f.write_str("Stream"),
         }
     }
 }
