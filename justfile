@@ -77,6 +77,10 @@ bench-search messages="1000000" *args:
 bench-streams streams="500" *args:
     cargo bench --locked -p gateway --bench load -- --streams {{ streams }} --rounds 2 --seconds 20 {{ args }}
 
+# fifty uploads of 50 MiB at once, next to dd: some minutes, and 6 GB of the disk
+bench-files uploads="50" *args:
+    cargo bench --locked -p gateway --bench load -- --rounds 3 --uploads {{ uploads }} {{ args }}
+
 # where pooled connections should live, measured (ADR 0003)
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs
@@ -93,6 +97,10 @@ crash kills="100":
 crash-replies kills="100":
     CRASH_KILLS={{ kills }} cargo test --locked -p gateway --test gateway process::replies -- --nocapture
 
+# kill -9 of a gateway while files are uploaded, ten at a time
+crash-files kills="20":
+    CRASH_KILLS={{ kills }} cargo test --locked -p gateway --test gateway process::files -- --nocapture
+
 # blocks that each request touches with a million entries behind the account
 million:
     cargo test --locked -p credits --test main million -- --ignored --nocapture
@@ -101,9 +109,13 @@ million:
 beside-old:
     tools/beside-old.sh
 
-# OpenID Connect tokens, own ones in libraries of Node and Python, testkit's chat server in OpenAI's client (below target/interop)
+# OpenID Connect tokens, own ones in libraries of Node and Python, testkit's chat server in OpenAI's client, storage of files and boto3 (below target/interop)
 interop:
     tools/interop.sh
+
+# uploaded files in headless Chromium (below target/browser)
+browser:
+    tools/browser.sh
 
 # the tests of poolers with a real PgBouncer that keeps prepared statements, built if there is none
 pgbouncer:

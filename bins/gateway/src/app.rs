@@ -10,7 +10,7 @@ use std::{
 
 use chat::OpenAiError;
 use flows::{
-    BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, last_use::Uses,
+    BalanceReads, ReadinessProbe, StatusReads, Writes, files::Files, jobs::JobRunner, last_use::Uses,
     message_index::IndexRequests, readiness::Queues, replies::Replies,
 };
 use identity::{
@@ -34,6 +34,7 @@ use crate::{
     commit_thread::CommitThread,
     config::{Config, PriceSeeds},
     connections::Connections,
+    files::{self, Storage},
     housekeeping,
     http::settings::{settings, traffic},
     own_tokens, receivers, replies,
@@ -89,6 +90,10 @@ pub struct App {
     pub bulk: Writes,
     /// Replies of the model, where one is configured.
     pub replies: Option<Replies>,
+    /// Files of users; none if they cannot be kept.
+    pub files: Option<Files>,
+    /// True if that is a fault of the storage.
+    pub storage_is_broken: bool,
     /// Balances, read together.
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
@@ -170,6 +175,9 @@ impl App {
         let (uses, index_requests) = (Arc::default(), Arc::default());
         let mut jobs = housekeeping::jobs(&config, &background, (&clock, &ids), (&uses, &index_requests));
         let replies = replies::start(&config, &pool, &clock, &ids)?;
+        let Storage { files, is_broken } =
+            files::start(&config, sealer.as_ref(), &pool, &clock, &ids).await?;
+        jobs.extend(files.iter().flat_map(Files::jobs));
         let further = [
             receiver,
             accounts.job(&background),
@@ -196,6 +204,8 @@ impl App {
             writes: hot.writes,
             bulk: hot.bulk,
             replies,
+            files,
+            storage_is_broken: is_broken,
             balances: hot.balances,
             statuses: hot.statuses,
             readiness: hot.readiness,

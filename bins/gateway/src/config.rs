@@ -8,6 +8,7 @@ mod build;
 mod document;
 mod environment;
 mod exposed_file;
+mod files;
 mod loaded;
 mod lookalikes;
 mod parse;
@@ -28,8 +29,8 @@ pub use loaded::{Config, Loaded, Purpose};
 pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
-    Auth, Auth0, Chat, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen,
-    Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SealingKeys, SelfMetering,
+    Auth, Auth0, Chat, CreditRules, Database, DatabaseSource, Environment, Files, Identification, Limits,
+    Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SealingKeys, SelfMetering,
     SelfRecharge, SupabaseKeys, TokenRules, UsageRules,
 };
 pub use web::settings::{Cors, CorsOrigins};

@@ -9,6 +9,7 @@ pub mod config;
 pub mod connections;
 pub mod database;
 pub mod descriptors;
+mod files;
 pub mod housekeeping;
 pub mod http;
 pub mod own_tokens;

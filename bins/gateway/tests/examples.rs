@@ -100,6 +100,20 @@ pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequ
     if route.operation == "refund_charge" {
         things.transaction_id = charge_of(app, owner).await;
     }
+    match route.operation {
+        "get_file_info" | "delete_file" | "download_file" | "get_file_bytes" => {
+            let file = file_of(app, owner).await;
+            things.file_path = file["file_path"].text().to_owned();
+            things.link = file["download_url"].text().to_owned();
+        }
+        "complete_upload" | "put_upload_bytes" => {
+            let upload = upload_of(app, owner).await;
+            things.upload_id = upload["upload_id"].text().to_owned();
+            things.link = upload["upload_url"].text().to_owned();
+            app.put(app.path_of(&things.link)).body(TEXT).expect(200).await;
+        }
+        _ => {}
+    }
     if route.operation == "email_login" {
         let body = operation(route)["requestBody"]["content"]["application/json"]["example"].clone();
         app.post("/api/auth/register").json(body).await;
@@ -116,6 +130,10 @@ pub struct Things {
     pub record_id: i64,
     pub key_id: String,
     pub refresh_token: String,
+    pub file_path: String,
+    pub upload_id: String,
+    /// A signed link to the file or the upload.
+    pub link: String,
 }
 
 impl Things {
@@ -135,6 +153,8 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
         .replace("{message_id}", NOTHING)
         .replace("{hold_id}", if things.hold_id.is_empty() { NOTHING } else { &things.hold_id })
         .replace("{key_id}", if things.key_id.is_empty() { NOTHING } else { &things.key_id })
+        .replace("{upload_id}", if things.upload_id.is_empty() { NOTHING } else { &things.upload_id })
+        .replace("{file_id}", NOTHING)
         .replace("{id}", &things.record_id.to_string())
         .replace("{file}", "docs.js");
     let body = operation["requestBody"]["content"]["application/json"]["example"].clone();
@@ -152,6 +172,9 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
         .filter(|parameter| parameter["in"] == "query" && parameter.get("example").is_some())
         .map(|parameter| {
             let text = match &parameter["example"] {
+                Value::String(_) if parameter["name"] == "file_path" && !things.file_path.is_empty() => {
+                    encoded(&things.file_path)
+                }
                 Value::String(text) => text.replace('|', "%7C"),
                 other => other.to_string(),
             };
@@ -159,8 +182,42 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
         })
         .collect();
     let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
+    let path = if ["get_file_bytes", "put_upload_bytes"].contains(&route.operation) && !things.link.is_empty()
+    {
+        app.path_of(&things.link).to_owned()
+    } else {
+        path
+    };
     let request = app.request(route.method.as_str().parse().unwrap(), &path).header("Accept-Language", "en");
-    if body.is_null() { request } else { request.json(&body) }
+    match route.operation {
+        "upload_file" => request.file("document.txt", "text/plain", TEXT),
+        "put_upload_bytes" => request.body(TEXT),
+        "download_file" => request.header("Accept", "application/json"),
+        _ if body.is_null() => request,
+        _ => request.json(&body),
+    }
+}
+
+/// The content of the files of examples.
+const TEXT: &[u8] = b"a file of the examples";
+
+/// A file of `owner`, uploaded through the service.
+pub async fn file_of(app: &TestApp, owner: &TestUser) -> Value {
+    let path = format!("/api/v1/users/{}/files", owner.id);
+    app.post(&format!("{path}/upload")).service().file("document.txt", "text/plain", TEXT).expect(200).await;
+    app.get(&path).service().rows().await.remove(0)
+}
+
+/// A direct upload that was offered to `owner`.
+async fn upload_of(app: &TestApp, owner: &TestUser) -> Value {
+    let path = format!("/api/v1/users/{}/files/uploads", owner.id);
+    let body = json!({"filename": "document.txt", "file_size": TEXT.len(), "content_type": "text/plain"});
+    app.post(&path).service().json(body).data().await
+}
+
+/// A text as the value of a query parameter.
+pub fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// The example with the owner in place of the documented user.

@@ -6,6 +6,7 @@ mod api_keys;
 mod connections;
 mod crash;
 mod erasures;
+mod files;
 mod forgotten_proxy;
 mod full_disk;
 pub mod gateway_process;

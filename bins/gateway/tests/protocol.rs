@@ -73,18 +73,13 @@ async fn head_works_wherever_get_does() {
     let (app, user) = TestApp::with_user(&[]).await;
     let gets = examples::routes().filter(|route| route.method == Method::GET);
     for route in gets.filter(|route| !examples::UNCONFIGURED.contains(&route.operation)) {
-        let session = examples::session_of(&app, &user).await;
-        let path = route.path.replace("{user_id}", "auth0|a").replace("{session_id}", &session);
-        let record = examples::record_of(&app, &user).await;
-        let path = path.replace("{id}", &record.to_string()).replace("{file}", "docs.js");
-        let path = if path.ends_with("/search") { format!("{path}?q=x") } else { path };
-        let request = app.request("HEAD".parse().unwrap(), &path);
+        let request = examples::request(&app, route, &user).await.head();
         let request = match route.access {
             Access::Staff | Access::Admin => request.service(),
             _ => request.by(&user),
         };
         let reply = request.await;
-        assert_eq!((reply.status, reply.text.as_str()), (200, ""), "{path}");
+        assert_eq!((reply.status, reply.text.as_str()), (200, ""), "{}", route.path);
     }
 }
 

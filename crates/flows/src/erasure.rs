@@ -35,6 +35,7 @@ pub const PERSONAL_DATA: &[&[PersonalTable]] = &[
     identity::PERSONAL_DATA,
     credits::PERSONAL_DATA,
     sessions::PERSONAL_DATA,
+    files::PERSONAL_DATA,
     idempotency::PERSONAL_DATA,
     usage::PERSONAL_DATA,
     webhooks::PERSONAL_DATA,

@@ -8,6 +8,7 @@ mod batch;
 pub mod caller;
 pub mod erasure;
 pub mod events;
+pub mod files;
 pub mod jobs;
 pub mod last_use;
 pub mod ledger_audit;
@@ -59,6 +60,7 @@ pub const MIGRATIONS: &[&[pg::Migration]] = &[
     identity::MIGRATIONS,
     credits::MIGRATIONS,
     sessions::MIGRATIONS,
+    ::files::MIGRATIONS,
     usage::MIGRATIONS,
     webhooks::MIGRATIONS,
     idempotency::MIGRATIONS,
@@ -69,6 +71,7 @@ pub const AUDITS: &[&[pg::Audit]] = &[
     identity::AUDITS,
     credits::AUDITS,
     sessions::AUDITS,
+    ::files::AUDITS,
     usage::AUDITS,
     webhooks::AUDITS,
     idempotency::AUDITS,

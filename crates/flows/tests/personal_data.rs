@@ -12,6 +12,7 @@ const PARTS: &[&str] = &[
     "credits.grants",
     "credits.holds",
     "credits.transactions",
+    "files",
     "identities",
     "sessions",
     "sessions.messages",
@@ -21,6 +22,8 @@ const PARTS: &[&str] = &[
 
 /// Tables that hold nothing of a user, each with the reason.
 const OF_NOBODY: &[(&str, &str)] = &[
+    ("files.removals", "keys of objects, which name nobody"),
+    ("files.store", "of the service"),
     ("identity.development_secret", "of the service"),
     (
         "identity.erased_addresses",

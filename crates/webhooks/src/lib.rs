@@ -5,8 +5,8 @@ pub mod service;
 mod store;
 
 pub use model::{
-    Anomaly, BalanceChange, Event, EventKind, ExpiredHold, LowBalance, NewEvent, Nothing, Receiver, Wanted,
-    markdown,
+    Anomaly, BalanceChange, Event, EventKind, ExpiredHold, FileFacts, LowBalance, NewEvent, Nothing,
+    Receiver, Wanted, markdown,
 };
 pub use service::{Receivers, configure, enqueue, newest};
 pub use store::{

@@ -6,7 +6,7 @@ mod wanted;
 use kernel::{FreeForm, UserId};
 use time::OffsetDateTime;
 
-pub use kinds::{Anomaly, BalanceChange, EventKind, ExpiredHold, LowBalance, Nothing, markdown};
+pub use kinds::{Anomaly, BalanceChange, EventKind, ExpiredHold, FileFacts, LowBalance, Nothing, markdown};
 pub use wanted::{Receiver, Wanted};
 
 /// An event that is about to be written.

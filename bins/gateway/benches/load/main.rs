@@ -24,6 +24,7 @@ mod report;
 mod scenario;
 mod service;
 mod streams;
+mod uploads;
 mod usage_history;
 mod usage_reads;
 
@@ -72,6 +73,9 @@ pub struct Options {
     /// Be the model of such replies, with so many tokens each.
     #[arg(long, hide = true)]
     pub serve_model: Option<usize>,
+    /// Instead of all else: so many uploads at once, next to `dd`.
+    #[arg(long)]
+    pub uploads: Option<usize>,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -98,6 +102,9 @@ fn main() {
         }
         if let Some(messages) = options.session_messages {
             return message_reads::run(&options, messages).await;
+        }
+        if let Some(uploads) = options.uploads {
+            return uploads::run(&options, uploads).await;
         }
         run(&options).await;
         for records in &options.usage_records {

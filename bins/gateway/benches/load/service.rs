@@ -32,7 +32,7 @@ pub struct Service {
     pub bin_dir: std::path::PathBuf,
     gateway: Child,
     postmaster: u32,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One user of the load.
@@ -82,7 +82,7 @@ impl Service {
             .unwrap();
         let address = ready(&folder.path().join("gateway.log"));
         let mut service =
-            Self { address, users: Vec::new(), server, bin_dir, gateway, postmaster: 0, _folder: folder };
+            Self { address, users: Vec::new(), server, bin_dir, gateway, postmaster: 0, folder };
         let pid = service.query("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
         service.postmaster = pid.trim().parse().unwrap();
         service.sign_up(options.accounts).await;
@@ -134,6 +134,11 @@ impl Service {
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
         }
         self.settle();
+    }
+
+    /// The folder of this measurement.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Memory of the gateway process in RAM.

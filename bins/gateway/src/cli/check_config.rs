@@ -42,7 +42,7 @@ mod tests {
             "METRICS_TOKEN" => Some("hunter2".to_owned()),
             "REDIS_URL" => Some("redis://:hunter2@localhost".to_owned()),
             "CHAT_SYSTEM_PROMPT" => Some("Be brief.\nBe kind.".to_owned()),
-            "S3_BUCKET" => Some("files".to_owned()),
+            "STRIPE_API_BASE" => Some("https://stripe.example.com".to_owned()),
             _ => None,
         };
         let loaded = config::load(&lookup, Purpose::Serving);
@@ -58,6 +58,6 @@ mod tests {
         assert_eq!(line("METRICS_TOKEN"), "METRICS_TOKEN (hidden)");
         assert_eq!(line("DATABASE_URL"), "DATABASE_URL (not set)");
         assert_eq!(line("REDIS_URL"), "REDIS_URL localhost:6379 (database 0)");
-        assert!(line("note:").contains("S3_BUCKET is set"));
+        assert!(line("note:").contains("STRIPE_API_BASE is set"));
     }
 }

@@ -15,6 +15,7 @@ use web::{
 };
 
 use super::{
+    files,
     loaded::{Config, Loaded, Purpose},
     problems::Problems,
     reader::Reader,
@@ -44,12 +45,12 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         port: r.value(&v::PORT),
         workers: r.value_or(&v::WORKERS, &cores.to_string()),
     };
+    let data_dir = r.value(&v::DATA_DIR);
     let config = Config {
         app: identification(r, environment),
         listen,
         public_url: r.optional(&v::PUBLIC_URL),
         log: log(r),
-        data_dir: r.value(&v::DATA_DIR),
         run_as: r.optional(&v::RUN_AS),
         database: database(r, cores),
         auth: auth(r, environment),
@@ -57,6 +58,8 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         mail: mail(r, environment),
         wechat: wechat(r, environment),
         chat: chat(r),
+        files: files::files(r, &data_dir),
+        data_dir,
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
@@ -76,6 +79,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
     notices.extend(nameless_issuer(&config));
     notices.extend(secrets::unprotected_database(&config));
     notices.extend(readable_chat(&config));
+    notices.extend(files::readable_files(&config));
     notices.extend(missing_features(&reader));
     Ok(Loaded { config, values: in_order(reader.finish()?), notices })
 }
@@ -207,7 +211,7 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
 fn mail(r: &mut Reader<'_>, environment: Environment) -> Option<Mail> {
     let (server, from) = (r.optional(&v::SMTP_URL), r.optional(&v::MAIL_FROM));
     let link_base = r.optional(&v::MAIL_LINK_BASE);
-    both_or_neither(r, &v::SMTP_URL.about, &v::MAIL_FROM.about);
+    r.both_or_neither(&v::SMTP_URL.about, &v::MAIL_FROM.about);
     needs_sealing(r, environment, &v::SMTP_URL.about);
     Some(Mail { server: server?, from: from?, link_base })
 }
@@ -215,7 +219,7 @@ fn mail(r: &mut Reader<'_>, environment: Environment) -> Option<Mail> {
 fn wechat(r: &mut Reader<'_>, environment: Environment) -> Option<WechatSettings> {
     let (app_id, app_secret) = (r.optional(&v::WECHAT_APP_ID), r.optional(&v::WECHAT_APP_SECRET));
     let api_base = r.optional(&v::WECHAT_API_BASE);
-    both_or_neither(r, &v::WECHAT_APP_ID.about, &v::WECHAT_APP_SECRET.about);
+    r.both_or_neither(&v::WECHAT_APP_ID.about, &v::WECHAT_APP_SECRET.about);
     needs_sealing(r, environment, &v::WECHAT_APP_ID.about);
     Some(WechatSettings { app_id: app_id?, app_secret: app_secret?, api_base: api_base? })
 }
@@ -226,7 +230,7 @@ fn chat(r: &mut Reader<'_>) -> Option<Chat> {
     let (max_tokens, history) = (r.value(&v::CHAT_MAX_TOKENS), r.value(&v::CHAT_HISTORY_MESSAGES));
     let (timeout, credits_per_token) =
         (r.value(&v::CHAT_TIMEOUT_SECONDS), r.value(&v::CHAT_CREDITS_PER_TOKEN));
-    both_or_neither(r, &v::CHAT_BASE_URL.about, &v::CHAT_MODEL.about);
+    r.both_or_neither(&v::CHAT_BASE_URL.about, &v::CHAT_MODEL.about);
     Some(Chat {
         base_url: base_url?,
         api_key,
@@ -246,15 +250,6 @@ fn needs_sealing(r: &mut Reader<'_>, environment: Environment, about: &About) {
             &v::SECRETS_KEY.about,
             &format!("is not set, but {} is: it serves own accounts, which need the key", about.name),
         );
-    }
-}
-
-/// Notes a problem if one of two variables is set and the other is not.
-fn both_or_neither(r: &mut Reader<'_>, one: &About, other: &About) {
-    for (missing, set) in [(one, other), (other, one)] {
-        if r.is_set(set.name) && !r.is_set(missing.name) {
-            r.problem(missing, &format!("is not set, but {} is", set.name));
-        }
     }
 }
 

@@ -9,8 +9,8 @@ use web::settings::Cors;
 use super::{
     reader::Effective,
     sections::{
-        Auth, Chat, CreditRules, Database, Identification, Limits, Listen, Log, Mail, Metrics, PriceSeeds,
-        RateLimits, RunAs, TokenRules, UsageRules,
+        Auth, Chat, CreditRules, Database, Files, Identification, Limits, Listen, Log, Mail, Metrics,
+        PriceSeeds, RateLimits, RunAs, TokenRules, UsageRules,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub wechat: Option<WechatSettings>,
     /// The model that replies to messages.
     pub chat: Option<Chat>,
+    /// Storage and limits of files.
+    pub files: Files,
     /// Rules for credits.
     pub credits: CreditRules,
     /// Rules for usage records.

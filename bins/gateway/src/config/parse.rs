@@ -278,6 +278,26 @@ pub(super) fn mailbox(text: &str) -> Parsed<Mailbox> {
     text.parse().map_err(|_| "is not an e-mail address, or a name with one in angle brackets".to_owned())
 }
 
+/// The name of a bucket, which becomes a part of URLs.
+pub(super) fn bucket(text: &str) -> Parsed<String> {
+    let is_name = (3..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+        && text.split('.').all(is_host_name);
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("is not the name of a bucket: 3 to 63 of a-z, 0-9, \"-\" and \".\"".to_owned())
+    }
+}
+
+/// The address of a store: the bucket and the keys of objects become its path.
+pub(super) fn storage_endpoint(text: &str) -> Parsed<Url> {
+    let url = base_url(text)?;
+    if url.path() == "/" { Ok(url) } else { Err("has a path: the bucket belongs into S3_BUCKET".to_owned()) }
+}
+
 /// A receiver of events, of at most 2,048 characters (HTTP contract 10).
 pub(super) fn webhook_url(text: &str) -> Parsed<Url> {
     match web_url(text)? {

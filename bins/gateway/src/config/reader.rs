@@ -109,6 +109,15 @@ impl<'a> Reader<'a> {
         self.problems.push(format!("{}: {what}", about.name));
     }
 
+    /// Notes a problem if one of two variables is set and the other is not.
+    pub(super) fn both_or_neither(&mut self, one: &About, other: &About) {
+        for (missing, set) in [(one, other), (other, one)] {
+            if self.is_set(set.name) && !self.is_set(missing.name) {
+                self.problem(missing, &format!("is not set, but {} is", set.name));
+            }
+        }
+    }
+
     /// The problem, or the value that counts.
     pub(super) fn finish(self) -> Result<Vec<Effective>, Problems> {
         if self.problems.is_empty() { Ok(self.values) } else { Err(Problems::new(self.problems)) }

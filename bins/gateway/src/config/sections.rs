@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use chat::OpenAiSettings;
+use files::objects::StorageSettings;
 use identity::{
     Issuer, Role,
     mail::{Mailbox, SmtpServer},
@@ -313,6 +314,19 @@ impl Chat {
             timeout: self.timeout,
         }
     }
+}
+
+/// Files of users (HTTP contract 7).
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Where they are.
+    pub storage: StorageSettings,
+    /// Most bytes of a file.
+    pub max_bytes: u64,
+    /// Most bytes of all files of a user.
+    pub quota_bytes: u64,
+    /// Most files of a user.
+    pub quota_files: u32,
 }
 
 /// Credits of users, and their rights.

@@ -2,6 +2,7 @@
 
 mod chat;
 mod development;
+mod files;
 mod malformed;
 mod secrets;
 
@@ -319,9 +320,9 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
         )])
         .chain([("REDIS_URL", "rediss://app:hunter2@redis.example.com/2".to_owned())])
         .chain([("MAIL_FROM", "accounts@example.com".to_owned()), ("WECHAT_APP_ID", "wx1".to_owned())])
-        .chain([("ENVIRONMENT", "production".to_owned())])
+        .chain([("ENVIRONMENT", "production".to_owned()), ("S3_BUCKET", "files".to_owned())])
         .collect();
-    assert_eq!(secrets.len(), 15);
+    assert_eq!(secrets.len(), 18);
     let pairs: Vec<_> = secrets.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let loaded = read(&pairs).unwrap();
     for secret in ["hunter2", "MC4CAQAw"] {
@@ -371,12 +372,12 @@ fn own_accounts_alone_are_enough_outside_development() {
 
 #[test]
 fn variables_of_missing_features_are_pointed_out() {
-    let loaded = read(&[("S3_BUCKET", "files"), ("STRIPE_SECRET_KEY", "sk_hunter2")]).unwrap();
+    let loaded = read(&[("WEBHOOK_SECRET", "hunter2"), ("STRIPE_SECRET_KEY", "sk_hunter2")]).unwrap();
     assert_eq!(
         loaded.notices,
         [
             "STRIPE_SECRET_KEY is set, but this version does not have payments with Stripe yet",
-            "S3_BUCKET is set, but this version does not have file storage yet"
+            "WEBHOOK_SECRET is set, but this version does not have outgoing webhooks yet"
         ]
     );
 }

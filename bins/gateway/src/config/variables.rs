@@ -27,6 +27,9 @@ use super::{
     },
 };
 
+/// Most bytes of a file (HTTP contract 7).
+const FILE_BYTES_MAX: u64 = 52_428_800;
+
 macro_rules! variables {
     ($($title:literal { $($name:ident: $type:ty = $fallback:expr, $secrecy:expr, $parse:expr, $meaning:literal;)+ })+) => {
         $($(
@@ -207,6 +210,31 @@ variables! {
         CHAT_CREDITS_PER_TOKEN: Credits = Value("1"), Shown, parse::credits_above_zero,
             "charge of a token of prompt or reply, where the model has no price; above 0";
     }
+    "Files" {
+        S3_BUCKET: String = Nothing, Shown, parse::bucket,
+            "bucket of an S3-compatible store for the files of users; without it they are in the folder `files` of DATA_DIR. Its \
+             lifecycle must abort incomplete multipart uploads after some days";
+        S3_REGION: String = Value("us-east-1"), Shown, parse::word,
+            "region of the bucket; a part of every signature";
+        S3_ENDPOINT: Url = Computed("AWS"), Shown, parse::storage_endpoint,
+            "address of another store, `https://s3.example.com`, without a path. Plain http sends files readable: for this machine \
+             and private networks. `HTTPS_PROXY` and `NO_PROXY` of the environment count, except towards this machine";
+        S3_PUBLIC_ENDPOINT: Url = Computed("`S3_ENDPOINT`"), Shown, parse::storage_endpoint,
+            "address at which clients reach the store, in the links that they get";
+        S3_ACCESS_KEY_ID: SecretString = Nothing, Hidden, parse::header_secret,
+            "key that may list the bucket, and read, write and delete its objects; needs S3_SECRET_ACCESS_KEY. Without it the role of \
+             a machine of AWS counts";
+        S3_SECRET_ACCESS_KEY: SecretString = Nothing, Hidden, parse::header_secret,
+            "its secret";
+        S3_PATH_STYLE: bool = Computed("`true` with S3_ENDPOINT, else `false`"), Shown, parse::switch,
+            "`true` for `https://host/bucket`, `false` for `https://bucket.host`";
+        FILE_MAX_BYTES: u64 = Value("52428800"), Shown, |text| parse::bytes(text, 1, FILE_BYTES_MAX),
+            "most bytes of a file, 1 to 52428800";
+        FILE_QUOTA_BYTES: u64 = Value("1073741824"), Shown, |text| parse::bytes(text, 0, 1 << 50),
+            "most bytes of all files of a user, 0 to 1125899906842624";
+        FILE_QUOTA_FILES: u32 = Value("10000"), Shown, |text| parse::tokens(text, 0, 10_000_000),
+            "most files of a user, 0 to 10000000";
+    }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
             "grant for a new user, at most 6 decimals; 0 means none";
@@ -270,20 +298,5 @@ pub(super) const LATER: &[Later] = &[
         ],
     },
     Later { feature: "credits from plans and payments", names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"] },
-    Later {
-        feature: "file storage",
-        names: &[
-            "S3_BUCKET",
-            "S3_REGION",
-            "S3_ENDPOINT",
-            "S3_PUBLIC_ENDPOINT",
-            "S3_ACCESS_KEY_ID",
-            "S3_SECRET_ACCESS_KEY",
-            "S3_PATH_STYLE",
-            "FILE_MAX_BYTES",
-            "FILE_QUOTA_BYTES",
-            "FILE_QUOTA_FILES",
-        ],
-    },
     Later { feature: "outgoing webhooks", names: &["WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"] },
 ];

@@ -27,6 +27,10 @@ web::catalogue! {
     REFUND_EXCEEDS_CHARGE = 400 "RefundExceedsChargeException",
         "Only {refundable} credits can be refunded", "最多可退还 {refundable} 积分",
         "The refund is more than what is left of the charge after earlier refunds.", ["refundable", "charged", "refunded"];
+    QUOTA_EXCEEDED = 400 "QuotaExceededException",
+        "The storage quota of {limit} {unit} would be exceeded", "将超出 {limit} {unit} 的存储配额",
+        "The files of the user, with uploads that are not complete, leave less of the quota than was asked for. `unit` is `bytes` \
+         (`FILE_QUOTA_BYTES`) or `files` (`FILE_QUOTA_FILES`).", ["unit", "used", "limit", "requested"];
     LINK_INVALID = 400 "LinkInvalidException",
         "The link is unknown, was used, or has expired", "链接无效、已使用或已过期",
         "The token of a mailed link works once, within 30 minutes, and for its purpose only. Ask for another mail.", [];
@@ -70,6 +74,12 @@ web::catalogue! {
     API_KEY_NOT_FOUND = 404 "ApiKeyNotFoundException",
         "API key not found: {key_id}", "API 密钥不存在: {key_id}",
         "There is no API key with this id.", ["key_id"];
+    FILE_NOT_FOUND = 404 "FileNotFoundException",
+        "File not found", "文件不存在",
+        "The user has no such file, or it was deleted.", [];
+    UPLOAD_NOT_FOUND = 404 "UploadNotFoundException",
+        "Upload not found", "上传不存在",
+        "The user has no such direct upload, or it is over.", [];
     METHOD_NOT_ALLOWED;
     REQUEST_TIMEOUT as
         "The body of the request did not arrive within `REQUEST_TIMEOUT_SECONDS`. Nothing was done, and the connection is closed.";
@@ -91,9 +101,21 @@ web::catalogue! {
     ALREADY_CORRECTED = 409 "AlreadyCorrectedException",
         "Usage record {id} was corrected before", "使用记录 {id} 已被更正",
         "A usage record is corrected once; a correction itself cannot be.", ["id"];
+    UPLOAD_INCOMPLETE = 409 "UploadIncompleteException",
+        "Nothing, or something else, was uploaded", "未上传内容或内容不符",
+        "Nothing lies at the upload URL, or its size or hash is not the declared one. Something else is deleted, and the upload is over.", [];
     IDEMPOTENCY_IN_PROGRESS;
     PAYLOAD_TOO_LARGE;
+    FILE_TOO_LARGE = 413 "FileTooLargeException",
+        "File size exceeds maximum allowed size of {max_size}", "文件大小超过允许的最大值 {max_size}",
+        "A file has at most `FILE_MAX_BYTES` (52,428,800), a direct upload the bytes that were declared. Nothing was kept.", ["limit", "max_size"];
     UNSUPPORTED_MEDIA_TYPE;
+    UNSUPPORTED_FILE_TYPE = 415 "UnsupportedFileTypeException",
+        "The type of the file is not supported, or name, declared type and content do not agree", "不支持的文件类型，或文件名、声明类型与内容不一致",
+        "See the route for the types. Nothing was kept.", ["declared", "detected", "allowed"];
+    RANGE_NOT_SATISFIABLE = 416 "RangeNotSatisfiableException",
+        "The file has only {size} bytes", "文件只有 {size} 字节",
+        "The range that was asked for lies beyond the end of the file.", ["size"];
     VALIDATION;
     PRICE_NOT_FOUND = 422 "PriceNotFoundException",
         "The charge cannot be priced", "无法确定该次使用的价格",

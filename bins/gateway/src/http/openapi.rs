@@ -56,6 +56,8 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     ("key_id", "The id of the API key.", "0190a6c8-1c2b-4def-8abc-0123456789ab"),
     ("session_id", "The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
     ("message_id", "The id of the message of the assistant.", "ad941213-9d10-4be0-9052-5665fd5fa033"),
+    ("upload_id", "The id of the direct upload.", "f7d8e9a1-3f7c-4c9e-9a51-0a1b2c3d4e5f"),
+    ("file_id", "The id of the file.", "f7d8e9a1-3f7c-4c9e-9a51-0a1b2c3d4e5f"),
     ("id", "The number of the usage record.", "123"),
     ("file", "A file of the pages `/docs` and `/redoc`.", "swagger-ui.css"),
 ];

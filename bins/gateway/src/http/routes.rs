@@ -60,6 +60,21 @@ mod credits {
     pub mod set_budgets;
     pub mod transactions;
 }
+mod files {
+    pub mod body;
+    pub mod complete;
+    pub mod delete;
+    pub mod download;
+    pub mod info;
+    pub mod link;
+    pub mod list;
+    pub mod offer;
+    pub mod quota;
+    pub mod raw;
+    pub mod reading;
+    pub mod receive;
+    pub mod upload;
+}
 mod messages {
     pub mod add;
     pub mod body;
@@ -248,6 +263,26 @@ routes! {
         "list_messages", OwnThings, Ignored, Documented;
     GET "/api/v1/users/{user_id}/messages/search" => messages::search::handle,
         "search_messages", HiddenPathUser, Ignored, Extension;
+    POST "/api/v1/users/{user_id}/files/upload" => files::upload::handle,
+        "upload_file", PathUser, Stream, Documented;
+    GET "/api/v1/users/{user_id}/files" => files::list::handle,
+        "list_files", PathUser, Ignored, Documented;
+    DELETE "/api/v1/users/{user_id}/files" => files::delete::handle,
+        "delete_file", PathUser, Ignored, Documented;
+    GET "/api/v1/users/{user_id}/files/info" => files::info::handle,
+        "get_file_info", PathUser, Ignored, Documented;
+    GET "/api/v1/users/{user_id}/files/download" => files::download::handle,
+        "download_file", HiddenPathUser, Ignored, Extension;
+    POST "/api/v1/users/{user_id}/files/uploads" => files::offer::handle,
+        "create_upload", HiddenPathUser, Json, Extension;
+    POST "/api/v1/users/{user_id}/files/uploads/{upload_id}/complete" => files::complete::handle,
+        "complete_upload", HiddenPathUser, Ignored, Extension;
+    GET "/api/v1/users/{user_id}/files/quota" => files::quota::handle,
+        "get_file_quota", HiddenPathUser, Ignored, Extension;
+    GET "/files/raw/{file_id}" => files::raw::handle,
+        "get_file_bytes", Anyone, Ignored, Extension;
+    PUT "/files/uploads/{upload_id}" => files::receive::handle,
+        "put_upload_bytes", Anyone, Stream, Extension;
     POST "/api/v1/api-keys" => api_keys::create::handle,
         "create_api_key", Admin, Json, Extension;
     GET "/api/v1/api-keys" => api_keys::list::handle,

@@ -7,9 +7,10 @@ use crate::examples;
 use crate::prelude::*;
 
 /// The routes of the documents, by HTTP contract 16.
-const DOCUMENTED: [&str; 36] = [
+const DOCUMENTED: [&str; 40] = [
     "DELETE /api/sessions/{session_id}",
     "DELETE /api/v1/sessions/{session_id}",
+    "DELETE /api/v1/users/{user_id}/files",
     "GET /api/auth/verify",
     "GET /api/billing/transactions",
     "GET /api/sessions",
@@ -21,6 +22,8 @@ const DOCUMENTED: [&str; 36] = [
     "GET /api/v1/users/me",
     "GET /api/v1/users/{user_id}/credits/balance",
     "GET /api/v1/users/{user_id}/credits/transactions",
+    "GET /api/v1/users/{user_id}/files",
+    "GET /api/v1/users/{user_id}/files/info",
     "GET /api/v1/users/{user_id}/sessions",
     "GET /api/v1/users/{user_id}/usage",
     "GET /api/v1/users/{user_id}/usage/stats",
@@ -39,6 +42,7 @@ const DOCUMENTED: [&str; 36] = [
     "POST /api/v1/users/ensure",
     "POST /api/v1/users/{user_id}/credits/consume",
     "POST /api/v1/users/{user_id}/credits/recharge",
+    "POST /api/v1/users/{user_id}/files/upload",
     "POST /api/v1/users/{user_id}/sessions",
     "POST /api/v1/users/{user_id}/usage",
     "POST /auth/dev-token",

@@ -32,7 +32,7 @@ const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activi
 async fn a_server_that_only_reads_is_not_ready() {
     let app = TestApp::start().await;
     let ready = wait_for_status(&app, 200).await;
-    assert_eq!(ready["checks"], json!({"database": "ok", "migrations": "ok"}));
+    assert_eq!(ready["checks"], json!({"database": "ok", "migrations": "ok", "storage": "ok"}));
     let database = app.db().url().rsplit_once('/').unwrap().1.to_owned();
     let read_only = format!("ALTER DATABASE {database} SET default_transaction_read_only = on");
     administer(&app, &format!("{read_only}; {END_SESSIONS}")).await;
@@ -97,7 +97,7 @@ async fn a_commit_that_does_not_end_is_not_ready_until_it_does() {
     };
     let judged = async {
         let ready = wait_for_status(&app, 503).await;
-        assert_eq!(ready["checks"], json!({"database": "failed", "migrations": "ok"}));
+        assert_eq!(ready["checks"], json!({"database": "failed", "migrations": "ok", "storage": "ok"}));
         holder.batch_execute("SELECT pg_advisory_unlock(7)").await.unwrap();
         wait_for_status(&app, 200).await;
     };

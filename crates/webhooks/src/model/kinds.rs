@@ -93,6 +93,13 @@ payloads! {
     }
     /// Nothing more to say.
     Nothing {}
+    /// A file.
+    FileFacts {
+        /// Its path; null after the user was erased.
+        file_path: String,
+        /// Bytes.
+        file_size: i64,
+    }
     /// An hour in which a user spent far more than usual.
     Anomaly {
         /// Beginning of the hour.
@@ -129,6 +136,10 @@ kinds! {
     HoldExpired = "hold_expired" (ExpiredHold),
     /// A user spent far more than usual; once for each hour.
     UsageAnomaly = "usage_anomaly" (Anomaly),
+    /// A file was uploaded.
+    FileUploaded = "file_uploaded" (FileFacts),
+    /// A file was deleted.
+    FileDeleted = "file_deleted" (FileFacts),
 }
 
 /// The page `docs/events.md`.

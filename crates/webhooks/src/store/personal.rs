@@ -20,12 +20,14 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
         erase: Erase::Empty {
             walk: Walk { of: Walk::USER, key: &[("id", "bigint")], bytes: "pg_column_size(payload)" },
             columns: &[],
-            statement: "UPDATE webhooks.events SET payload = payload || '{\"description\": null}'
-            WHERE {piece} AND payload ->> 'description' IS NOT NULL",
+            statement: "UPDATE webhooks.events SET payload = payload || (
+                SELECT jsonb_object_agg(name, NULL) FROM unnest('{description,file_path}'::text[]) AS text (name)
+                WHERE payload ? name)
+            WHERE {piece} AND (payload ->> 'description' IS NOT NULL OR payload ->> 'file_path' IS NOT NULL)",
         },
         keeps: &[
             ("event_type", "a word"),
-            ("payload", "figures and ids of the books; its description is emptied"),
+            ("payload", "figures and ids of the books; its description and path of a file are emptied"),
         ],
         export: Export::No("copies of what is exported, on the way to receivers"),
     },

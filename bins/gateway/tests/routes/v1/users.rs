@@ -4,6 +4,7 @@ mod credits;
 mod ensure;
 pub mod erase;
 mod export;
+mod files;
 mod list;
 mod me;
 mod messages;

@@ -7,6 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix_web::http::{Method, header::CONTENT_DISPOSITION};
 use credits::{GrantFilter, GrantPlace, HoldFilter, TransactionFilter};
+use files::FileFilter;
 use identity::audit::{self, Action};
 use kernel::{
     Page, Slice, TimePlace, UserId,
@@ -30,6 +31,7 @@ use crate::{
                 account::{self, Account},
                 bodies::{Grant, Hold, Transaction},
             },
+            files::body::FileBody,
             messages::body::MessageBody,
             sessions::body::SessionBody,
             usage::record_body::UsageBody,
@@ -61,6 +63,7 @@ enum Part {
     Transactions(Page<i64>),
     Grants(Page<GrantPlace>),
     Holds(Page<i64>),
+    Files(Page<TimePlace>),
     End,
 }
 
@@ -89,7 +92,7 @@ pub fn doc() -> Doc {
     Doc::new("users", "Export a user")
         .description(
             "Everything that is stored of the user, as one snapshot, streamed: profile, identities, sessions with their messages, \
-             usage records, and credits; bodies are those of the lists. When the export breaks off, the connection breaks, and \
+             usage records, credits, and files with links to fetch them; bodies are those of the lists. When the export breaks off, the connection breaks, and \
              the last line says so.",
         )
         .reply_as(
@@ -237,9 +240,20 @@ impl Export {
                 let slice = credits::holds(conn, &*clock, &user_id, HoldFilter::All, &page).await?;
                 match self.list(piece, slice, |hold| Hold::new(user_id.clone(), hold))? {
                     Some(page) => self.part = Part::Holds(page),
-                    None => piece.extend(
-                        b"]},\"files\":[],\"subscriptions\":[],\"payments\":[],\"webhook_endpoints\":[]}",
-                    ),
+                    None => self.begin(piece, "]},\"files\":[", Part::Files(Page::first(LIMIT_MAX))),
+                }
+            }
+            Part::Files(page) => {
+                let slice = files::list(conn, &user_id, &FileFilter::default(), &page).await?;
+                let mut items = Vec::new();
+                for file in slice.items {
+                    items.push(FileBody::exported(self.app.files.as_ref(), file).await);
+                }
+                match self.list(piece, Slice { items, next: slice.next }, |file| file)? {
+                    Some(page) => self.part = Part::Files(page),
+                    None => {
+                        piece.extend(b"],\"subscriptions\":[],\"payments\":[],\"webhook_endpoints\":[]}");
+                    }
                 }
             }
             Part::End => {}
