@@ -70,9 +70,9 @@ for (const file of files) {
     page.waitForEvent("download"),
     page.goto(file.download_url).catch((error) => /download|ERR_ABORTED/i.test(error.message) || fail(error)),
   ]);
-  // Chromium replaces what a file system would not take.
-  const expected = file.filename.replace(/[<>:"/\\|?*~]/g, "_");
-  const name = download.suggestedFilename().replace(/[<>:"/\\|?*~]/g, "_");
+  // Chromium replaces what a file system would not take, and what nobody sees.
+  const plain = (name) => name.normalize().replace(/[<>:"/\\|?*~\u200b-\u200f\u2060-\u2064\ufeff]/g, "_");
+  const [expected, name] = [file.filename, download.suggestedFilename()].map(plain);
   if (name !== expected) fail(`saved as ${name} instead of ${expected}`);
   if (!readFileSync(await download.path()).equals(file.bytes)) fail(`${file.filename}: other bytes were saved`);
   saved += 1;
