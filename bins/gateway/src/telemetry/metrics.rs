@@ -119,6 +119,11 @@ fn describe() {
     describe_counter!("usage_exported_records_total", "Usage records read for exports");
     describe_counter!("http_answers_broken_total", "Answers that broke off after their head was sent");
     describe_counter!("messages_total", "Messages stored");
+    describe_counter!(
+        "files_bytes_total",
+        "Bytes of files that were uploaded (in), and sent by this service (out)"
+    );
+    describe_counter!("files_removed_total", "Objects that were removed from the storage after their files");
     describe_histogram!(
         "chat_upstream_seconds",
         "Time from the request to the model to the end of its reply"

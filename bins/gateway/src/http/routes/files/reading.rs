@@ -72,3 +72,48 @@ impl Reading {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn reading() -> Reading {
+        Reading { began: Instant::now(), bytes: 0 }
+    }
+
+    /// Reads pieces of a client that sends one of so many bytes at each interval, until it is refused; the time that took.
+    async fn read(bytes: usize, interval: Duration) -> Duration {
+        let (mut reading, began) = (reading(), Instant::now());
+        loop {
+            match reading.next(sleep(interval)).await {
+                Ok(()) => reading.received(bytes),
+                Err(error) => {
+                    assert_eq!(error.code(), "RequestTimeoutException");
+                    return began.elapsed();
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_is_refused_and_a_steady_one_has_half_an_hour() {
+        let seconds = Duration::from_secs;
+        assert_eq!(read(1, seconds(1)).await, seconds(30));
+        assert_eq!(read(0, seconds(31)).await, seconds(30));
+        assert_eq!(read(1024 * 1024, seconds(31)).await, seconds(30));
+        // 4 KiB a second are half of what must come.
+        let half = read(4 * 1024, seconds(1)).await;
+        assert!(half > seconds(55) && half < seconds(65), "{half:?}");
+        assert_eq!(read(32 * 1024, seconds(1)).await, TIME_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_does_not_answer_for_the_store() {
+        let mut reading = reading();
+        assert!(reading.pause(sleep(Duration::from_mins(5))).await.is_ok());
+        assert!(reading.next(sleep(Duration::from_secs(29))).await.is_ok());
+        assert!(reading.next(sleep(Duration::from_secs(2))).await.is_err());
+    }
+}
