@@ -21,7 +21,7 @@ use text::Text;
 pub use file_type::{Claim, FileType, Unsupported};
 pub use zip::Directory;
 
-/// What a type is known by: as much as browsers look at (WHATWG MIME Sniffing, resource header).
+/// Bytes by which a type is known: as many as browsers look at (WHATWG MIME Sniffing, resource header).
 const HEAD_BYTES: usize = 1445;
 /// Texts in a head that some reader might take as markup although the file is a PDF, a table or an image.
 const MARKUP: [&[u8]; 8] =
@@ -49,7 +49,7 @@ enum State {
     Refused,
 }
 
-/// What the whole content says.
+/// The verdict on the whole content.
 #[derive(Debug)]
 pub enum Judged {
     /// The file has this type.

@@ -48,7 +48,7 @@ pub fn display_name(name: &str) -> String {
     if dotted.is_empty() { stem.trim_end_matches(is_edge).to_owned() } else { stem + &dotted }
 }
 
-/// What follows the last dot of a [`display_name`], in lower case; nothing if that is empty or above 16 characters.
+/// The text after the last dot of a [`display_name`], in lower case; nothing if that is empty or above 16 characters.
 #[must_use]
 pub fn extension(name: &str) -> Option<String> {
     split(&display_name(name)).1.map(str::to_lowercase)

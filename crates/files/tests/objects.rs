@@ -57,7 +57,7 @@ async fn keys_of(objects: &Objects, prefix: &str) -> Vec<String> {
     keys
 }
 
-/// What both kinds of storage do alike.
+/// Both kinds of storage do this alike.
 async fn behaves(objects: &Objects) {
     let id = uuid::Uuid::from_u128(0x12ab);
     let (key, other) = (files::objects::upload_key(id), files::objects::final_key(id));

@@ -86,7 +86,7 @@ impl Json {
         self.state == State::Broken
     }
 
-    /// Whether a whole value was read.
+    /// Returns true if a whole value was read.
     pub(super) fn is_complete(&self) -> bool {
         let is_ended = match self.state {
             State::After => true,

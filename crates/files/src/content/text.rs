@@ -147,7 +147,7 @@ fn is_blank(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Whether the beginning of a file is a text in UTF-8; its last character may be cut.
+/// Returns true if the beginning of a file is a text in UTF-8; its last character may be cut.
 pub(super) fn is_utf8(head: &[u8]) -> bool {
     let text = match str::from_utf8(head) {
         Ok(text) => text,

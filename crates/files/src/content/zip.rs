@@ -155,7 +155,7 @@ impl Types<'_> {
     }
 }
 
-/// Whether the content types are those of a workbook without macros. References and declarations are refused: with them
+/// Returns true if the content types are those of a workbook without macros. References and declarations are refused: with them
 /// one type can be written in several ways.
 fn is_workbook(types: &str) -> bool {
     let types = types.to_ascii_lowercase();

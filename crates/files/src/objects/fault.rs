@@ -28,7 +28,7 @@ pub struct StorageFault {
     sentence: String,
 }
 
-/// What is wrong with a storage.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultCause {
     /// The store does not know the key, or the secret does not belong to it.
@@ -62,7 +62,7 @@ impl StorageFault {
         Self::new(FaultCause::Endpoint, "S3_ENDPOINT", sentence)
     }
 
-    /// What is wrong.
+    /// The kind of the fault.
     #[must_use]
     pub fn cause(&self) -> FaultCause {
         self.cause

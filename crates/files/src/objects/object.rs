@@ -17,7 +17,7 @@ pub struct Object {
 /// A link with which a client uploads one object.
 #[derive(Clone)]
 pub struct SignedPut {
-    /// The link; whoever has it may upload.
+    /// The link; its holder may upload.
     pub url: Url,
     /// Headers that the client must send as they are. Its `Content-Length`, which every client sends, is bound too.
     pub headers: Vec<(&'static str, String)>,

@@ -30,7 +30,7 @@ pub(in crate::objects) struct S3Writing {
     parts: Parts,
 }
 
-/// What every call needs.
+/// The parts that every call needs.
 #[derive(Debug, Clone)]
 struct Call {
     described: Described,

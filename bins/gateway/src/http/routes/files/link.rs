@@ -18,7 +18,7 @@ input! {
     }
 }
 
-/// Checks a link: whoever has it needs no other credential.
+/// Checks a link: its holder needs no other credential.
 ///
 /// # Errors
 /// 403.
