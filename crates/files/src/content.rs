@@ -4,7 +4,7 @@
 //! through, in flat memory, and refuses as soon as it is sure. A spreadsheet is known by its zip directory, which is at
 //! its end: [`Directory`] reads that from the stored object.
 //!
-//! What is accepted may still harm who opens it in an office program: formulas of CSV files, JavaScript of PDF files and
+//! An accepted file may still do harm when it is opened in an office program: formulas of CSV files, JavaScript of PDF files and
 //! macros of `.xls` files are not looked for, and sizes in a zip directory are those it declares.
 
 mod file_type;

@@ -31,9 +31,6 @@ pub enum FileRefusal {
     /// No such file.
     #[error("there is no such file")]
     NotFound,
-    /// The path is one of another user.
-    #[error("the file belongs to another user")]
-    Foreign,
     /// No such direct upload.
     #[error("there is no such upload")]
     UploadNotFound,
@@ -49,7 +46,6 @@ impl Failure for FileRefusal {
             Self::TooLarge { .. } => "FileTooLargeException",
             Self::Unsupported(_) => "UnsupportedFileTypeException",
             Self::NotFound => "FileNotFoundException",
-            Self::Foreign => "PermissionDeniedException",
             Self::UploadNotFound => "UploadNotFoundException",
             Self::UploadIncomplete => "UploadIncompleteException",
         }
@@ -61,7 +57,6 @@ impl Failure for FileRefusal {
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::NotFound | Self::UploadNotFound => Kind::NotFound,
-            Self::Foreign => Kind::Forbidden,
             Self::UploadIncomplete => Kind::Conflict,
         }
     }
@@ -86,7 +81,7 @@ impl Failure for FileRefusal {
                     ("allowed", Detail::Text(allowed.join(", "))),
                 ]
             }
-            Self::NotFound | Self::Foreign | Self::UploadNotFound | Self::UploadIncomplete => Vec::new(),
+            Self::NotFound | Self::UploadNotFound | Self::UploadIncomplete => Vec::new(),
         }
     }
 }

@@ -145,7 +145,7 @@ pub async fn find_by_path(
     store::find_by_path(conn, user, file_path).await
 }
 
-/// The file with this id, whoever owns it: for holders of a signed link.
+/// The file with this id, of any user: for holders of a signed link.
 ///
 /// # Errors
 /// [`DbError`].
@@ -153,7 +153,7 @@ pub async fn find(conn: &mut AsyncPgConnection, file_id: Uuid) -> Result<Option<
     store::find(conn, file_id).await
 }
 
-/// The direct upload with this id, if it is not complete, whoever owns it.
+/// The direct upload with this id, of any user, if it is not complete.
 ///
 /// # Errors
 /// [`DbError`].

@@ -62,7 +62,7 @@ pub(crate) struct Made {
     pub(crate) seq: Option<i64>,
 }
 
-/// What the same request made before, by its public id.
+/// The thing that the same request made before, by its public id.
 struct Earlier {
     id: Uuid,
     at: OffsetDateTime,

@@ -121,6 +121,12 @@ impl Shared {
 
     async fn complete(&self, offer: &Offer) -> Outcome<File> {
         let (user_id, file_id, object_id) = (&offer.user_id, offer.file_id, self.ids.uuid());
+        // Some stores do not hold a client to the size that was signed.
+        let size = self.objects.size(&upload_key(file_id)).await?;
+        if size.is_some_and(|size| i64::try_from(size) != Ok(offer.size_bytes)) {
+            self.give_up(user_id, file_id, object_id).await;
+            return Ok(Err(FileRefusal::UploadIncomplete.into()));
+        }
         match self.objects.copy(&upload_key(file_id), &final_key(object_id)).await {
             Ok(()) => {}
             Err(StorageError::NotFound { .. }) => return Ok(Err(FileRefusal::UploadIncomplete.into())),

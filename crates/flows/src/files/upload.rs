@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use files::{
-    File, FileRefusal, NewFile, Offer, Published, ReservedAs,
+    File, FileLimits, FileRefusal, NewFile, Offer, Published, ReservedAs,
     content::Claim,
     final_key,
     names::{display_name, file_path},
@@ -46,12 +46,18 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`].
-    pub async fn upload(&self, new: &NewUpload) -> Outcome<Upload<File>> {
+    pub async fn upload(&self, new: NewUpload) -> Outcome<Upload<File>> {
+        // In a task: a request that goes away meanwhile leaves no reservation.
+        let files = self.clone();
+        self.0.on_home(async move { files.begin(&new).await }).await
+    }
+
+    async fn begin(&self, new: &NewUpload) -> Outcome<Upload<File>> {
         let claim = match Claim::new(&new.filename, new.declared_type.as_deref()) {
             Ok(claim) => claim,
             Err(unsupported) => return Ok(Err(FileRefusal::from(unsupported).into())),
         };
-        let limit = self.0.settings.limits.file_bytes;
+        let FileLimits { file_bytes: limit, user_bytes, .. } = self.0.settings.limits;
         let most =
             new.bytes_max.and_then(|bytes| i64::try_from(bytes).ok()).map_or(limit, |bytes| bytes.min(limit));
         let reserved = self.0.reserve(&new.user_id, &new.filename, ReservedAs::AtMost(most)).await?;
@@ -60,7 +66,9 @@ impl Files {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let refusal = if reserved < most {
-            self.0.quota_refusal(&new.user_id).await?
+            // It is all that was left.
+            let used = user_bytes.saturating_sub(reserved);
+            FileRefusal::QuotaExceeded { unit: "bytes", used, limit: user_bytes, requested: most }
         } else {
             FileRefusal::TooLarge { limit }
         };
@@ -74,17 +82,16 @@ impl Files {
     /// # Errors
     /// [`FileRefusal::UploadIncomplete`] while another request sends them.
     pub fn receive(&self, offer: &Offer) -> Result<Upload<()>, FileRefusal> {
-        let file_id = offer.file_id;
-        if !self.0.receiving().insert(file_id) {
+        let Some(only) = Receiving::begin(&self.0, offer.file_id) else {
             return Err(FileRefusal::UploadIncomplete);
-        }
+        };
         let limit = (offer.size_bytes, FileRefusal::TooLarge { limit: offer.size_bytes });
         let (shared, key, size) = (Arc::clone(&self.0), upload_key(offer.file_id), offer.size_bytes);
         let (pieces, queue) = task::queue();
         let task = self.0.home.spawn(async move {
             let check = Check::new(None, limit);
             let stored = task::store(&shared.objects, &key, "application/octet-stream", queue, check).await;
-            shared.receiving().remove(&file_id);
+            drop(only);
             Ok(match stored? {
                 None => Ok(None),
                 Some(Ok(checked)) if checked.size == size => Ok(Some(())),
@@ -120,6 +127,22 @@ impl Files {
             done
         });
         Upload { pieces, task }
+    }
+}
+
+/// The mark of a direct upload whose bytes are being received, taken back when this is dropped.
+struct Receiving(Arc<Shared>, Uuid);
+
+impl Receiving {
+    /// Marks an upload; `None` if it is marked already.
+    fn begin(shared: &Arc<Shared>, file_id: Uuid) -> Option<Self> {
+        shared.receiving().insert(file_id).then(|| Self(Arc::clone(shared), file_id))
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.receiving().remove(&self.1);
     }
 }
 
@@ -187,14 +210,6 @@ impl Shared {
         }
     }
 
-    /// The refusal of bytes beyond what the quota had left.
-    async fn quota_refusal(&self, user_id: &UserId) -> Result<FileRefusal, DbError> {
-        let quota = self.pool.read(async |conn| files::quota(conn, user_id).await).await?;
-        let used = quota.used_bytes.saturating_add(quota.reserved_bytes);
-        let limit = self.settings.limits.user_bytes;
-        Ok(FileRefusal::QuotaExceeded { unit: "bytes", used, limit, requested: 1 })
-    }
-
     /// Makes a stored file ready, with its event; `None` if its row is gone.
     pub(super) async fn publish(
         &self,
@@ -215,7 +230,8 @@ impl Shared {
                 result => break result?,
             }
         };
-        if let Ok(Some(_)) = &file {
+        // Another request may have been first to complete it.
+        if matches!(&file, Ok(Some(file)) if file.object_id == object_id) {
             metrics::counter!("files_bytes_total", "direction" => "in")
                 .increment(u64::try_from(published.size_bytes).unwrap_or_default());
         }

@@ -131,7 +131,7 @@ impl Replies {
     }
 }
 
-/// What is committed.
+/// The content of the commit.
 enum Decided {
     /// The new reply.
     Begun(Begun),

@@ -38,7 +38,7 @@ impl HttpConnector for Client {
             .read_timeout(self.timeouts.silence)
             .https_only(!allows_http)
             .user_agent("user-service");
-        // A store on the internet may be behind the proxy of the network (`HTTPS_PROXY`, `NO_PROXY`); one on this machine is not.
+        // A store on the internet may need the proxy of the network (`HTTPS_PROXY`, `NO_PROXY`); one on this machine is not.
         let builder = if self.is_local { builder.no_proxy() } else { builder };
         let client = builder
             .build()

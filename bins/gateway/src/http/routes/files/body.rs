@@ -125,6 +125,19 @@ pub const ERRORS: &[&web::catalogue::Entry] = &[
     &catalogue::PROVIDER_UNAVAILABLE,
 ];
 
+/// Errors of routes that find a file and link to it.
+pub const FOUND_ERRORS: &[&web::catalogue::Entry] =
+    &[&catalogue::FILE_NOT_FOUND, &catalogue::PROVIDER_NOT_CONFIGURED, &catalogue::PROVIDER_UNAVAILABLE];
+
+/// The file of a user with this path.
+///
+/// # Errors
+/// 404, 503.
+pub async fn found(call: &Call, user_id: &UserId, file_path: &str) -> Result<files::File, ApiError> {
+    let found = call.look_up(async |conn| files::find_by_path(conn, user_id, file_path).await).await?;
+    found.ok_or_else(not_found)
+}
+
 /// Files, where they can be kept.
 ///
 /// # Errors
@@ -136,7 +149,7 @@ pub fn files_of(call: &Call) -> Result<&Files, ApiError> {
 /// The result of work on files.
 ///
 /// # Errors
-/// What the rules refuse, 503 when database or store do not answer.
+/// A refusal of the rules; 503 when database or store do not answer.
 pub fn decided<T>(outcome: Outcome<T>) -> Result<T, ApiError> {
     match outcome {
         Ok(Ok(done)) => Ok(done),

@@ -2,7 +2,9 @@
 
 use actix_web::http::{StatusCode, header};
 
-use super::body::{FileInput, LINK_SECONDS, files_of, is_foreign, not_found, unavailable};
+use super::body::{
+    FOUND_ERRORS, FileInput, LINK_SECONDS, files_of, found, is_foreign, not_found, unavailable,
+};
 use crate::http::prelude::*;
 
 /// A link to a file.
@@ -27,11 +29,7 @@ pub fn doc() -> Doc {
                 "expires_in": 3600,
             }),
         )
-        .errors(&[
-            &catalogue::FILE_NOT_FOUND,
-            &catalogue::PROVIDER_NOT_CONFIGURED,
-            &catalogue::PROVIDER_UNAVAILABLE,
-        ])
+        .errors(FOUND_ERRORS)
 }
 
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
@@ -41,8 +39,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     if is_foreign(&file_path, &user_id) {
         return Err(not_found());
     }
-    let found = call.look_up(async |conn| files::find_by_path(conn, &user_id, &file_path).await).await?;
-    let download_url = files.link(&found.ok_or_else(not_found)?).await.map_err(unavailable)?;
+    let download_url = files.link(&found(&call, &user_id, &file_path).await?).await.map_err(unavailable)?;
     let wants_body = call.header(&header::ACCEPT).is_some_and(|accept| accept.contains("application/json"));
     if wants_body {
         let data = DownloadLink { file_path, download_url, expires_in: LINK_SECONDS };

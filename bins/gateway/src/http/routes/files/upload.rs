@@ -59,7 +59,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
                         .map(|declared| String::from_utf8_lossy(declared.as_bytes()).into_owned()),
                     bytes_max: declared.and_then(|length| u64::try_from(length).ok()),
                 };
-                let mut begun = decided(files.upload(&new).await)?;
+                let mut begun = decided(files.upload(new).await)?;
                 while let Some(bytes) =
                     reading.next(field.try_next()).await?.map_err(|error| malformed(&error))?
                 {

@@ -260,7 +260,7 @@ async fn an_upload_that_outlives_its_user_leaves_nothing() {
         declared_type: None,
         bytes_max: Some(1000),
     };
-    let mut upload = files.upload(&new).await.unwrap().unwrap();
+    let mut upload = files.upload(new).await.unwrap().unwrap();
     assert!(upload.write(bytes::Bytes::from_static(b"some bytes")).await);
     quota(&app).await.has(json!({"reserved_bytes": 1000}));
     app.delete("/api/v1/users/auth0%7Ca").by(&user).expect(200).await;

@@ -110,7 +110,27 @@ async fn a_direct_upload_goes_past_the_service() {
     assert!(server.keys().is_empty(), "{:?}", server.keys());
 }
 
-/// Another database, and whoever else has objects there, are out of reach.
+/// A store that does not hold a client to the size that was signed.
+#[tokio::test]
+async fn an_upload_of_another_size_is_not_completed() {
+    let server = S3Server::start();
+    let (app, user) = service(&server).await;
+    let body = json!({"filename": "a.txt", "file_size": 5, "content_type": "text/plain"});
+    let offered = app.post("files/uploads").by(&user).json(body).data().await;
+    let id = offered["upload_id"].text();
+    let place = offered["upload_url"].text().split(&format!("/{}/", testkit::S3_BUCKET)).nth(1).unwrap();
+    let object = server.bucket_folder().join(place.split('?').next().unwrap());
+    fs::create_dir_all(object.parent().unwrap()).unwrap();
+    fs::write(object, b"longer than it was offered").unwrap();
+    let path = format!("files/uploads/{id}/complete");
+    let copies = || server.calls().iter().filter(|call| call.header("x-amz-copy-source").is_some()).count();
+    app.post(&path).by(&user).refused(409, "UploadIncompleteException").await;
+    assert_eq!(copies(), 0, "it is not copied");
+    app.post(&path).by(&user).refused(404, "UploadNotFoundException").await;
+    quota(&app).await.has(json!({"used_bytes": 0, "reserved_bytes": 0}));
+}
+
+/// Objects of another database or service are out of reach.
 #[tokio::test]
 async fn a_bucket_may_be_shared() {
     let server = S3Server::start();
